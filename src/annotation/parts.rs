@@ -85,7 +85,7 @@ fn turn([x, y]: Point, about: Point, degrees: f64) -> Point {
     [about[0] + dx * cos - dy * sin, about[1] + dx * sin + dy * cos]
 }
 
-/// Says whether the pixels of a mask, of so many bytes each, would take more memory than there is.
+/// An error if the pixels of a mask, of `bytes` each, would take more memory than there is.
 pub(super) fn check_mask(path: &Path, size: Size, bytes: u64) -> Result<(), String> {
     let bytes = (size.width as u64).saturating_mul(size.height as u64).saturating_mul(bytes);
     limits::check(path, format_args!("a mask claims {size} pixels"), bytes).map_err(|e| e.to_string())

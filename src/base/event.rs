@@ -190,7 +190,7 @@ pub(crate) struct Stretch<'a> {
 }
 
 impl<'a> Stretch<'a> {
-    /// Begins work on so many items.
+    /// Begins work on `total` items.
     pub(crate) fn begin(sink: &'a dyn Sink, task: Task, total: usize) -> Self {
         sink.event(Event::Started { task, total, done: 0 });
         Self { sink, done: AtomicUsize::new(0) }

@@ -105,7 +105,7 @@ impl Sampling {
         batches
     }
 
-    /// Exchanges every so many-th image of the epoch for one that shows a class other than the first: the class drawn
+    /// Exchanges every nth image of the epoch for one that shows a class other than the first: the class drawn
     /// evenly among those that occur, then the image among those that show it.
     fn choose_foreground(&self, pool: Pool<'_>, seed: u64, epoch: usize, batches: &mut [Vec<Pick>]) {
         let groups: &[Group] = if self.group_by_aspect { &[Group::High, Group::Wide] } else { &[Group::All] };

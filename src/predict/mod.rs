@@ -273,9 +273,6 @@ impl Predictor {
         // A batch waits to be written while the next is computed. Of strips only one waits: their memory is reckoned so.
         let (sender, receiver) = sync_channel::<(usize, Part)>(options.batch_size.min(to_do.len()));
         let (strip_waits, strip_taken) = sync_channel::<()>(1);
-        let rasters = outputs.formats.map(|formats| formats.tiff);
-        let (shown, strips, degrees) = (outputs.show_image(), outputs.goes_in_strips(), outputs.in_degrees());
-        let form = Form { shown, strips, rasters, degrees };
         let began = Instant::now();
         let computed = thread::scope(|scope| {
             let (claim, recording, to_do) = (&claim, &recording, &to_do);
@@ -293,7 +290,7 @@ impl Predictor {
                 }
                 Ok(())
             });
-            let computed = work.each(&paths, form, recording, &mut |i, part| {
+            let computed = work.each(&paths, outputs.form(), recording, &mut |i, part| {
                 let writable = !matches!(part, Part::Strip(_)) || strip_waits.send(()).is_ok();
                 Ok(writable && sender.send((i, part)).is_ok() && !target.is_stopped())
             });

@@ -7,6 +7,7 @@ use super::formats::{
 };
 use super::label_file::NpyType;
 use super::merge::Wanted;
+use super::model::Form;
 use crate::base::{Result, require};
 use crate::image::ProbabilityType;
 use crate::tools::polygons::{GeojsonCrs, PolygonOptions};
@@ -52,13 +53,8 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// Whether a file shows the image itself.
-    pub(crate) fn show_image(&self) -> bool {
-        self.overlay || self.proportions.is_some()
-    }
-
     /// Whether all files can be written some rows at a time.
-    pub(crate) fn goes_in_strips(&self) -> bool {
+    fn goes_in_strips(&self) -> bool {
         let png = self.png || self.formats.is_some_and(|formats| formats.png);
         !(png || self.color || self.overlay || self.proportions.is_some())
     }
@@ -82,9 +78,14 @@ impl Outputs {
         self.formats.is_some_and(|formats| formats.geojson)
     }
 
-    /// Whether images need coordinates that polygons can be written in.
-    pub(super) fn in_degrees(&self) -> bool {
-        self.has_polygons() && self.polygons.crs == GeojsonCrs::Wgs84
+    /// The form of predictions from which these files are written.
+    pub(super) fn form(&self) -> Form {
+        Form {
+            shown: self.overlay || self.proportions.is_some(),
+            strips: self.goes_in_strips(),
+            rasters: self.formats.map(|formats| formats.tiff),
+            degrees: self.has_polygons() && self.polygons.crs == GeojsonCrs::Wgs84,
+        }
     }
 
     /// Formats of the label map of an image; `usual` ones where they are not chosen.

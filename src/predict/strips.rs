@@ -114,8 +114,8 @@ impl<'a> Polygons<'a> {
 }
 
 impl<'a> StripWriter<'a> {
-    /// Files for an image of `size` whose label map has these formats: those of `outputs` that
-    /// [can be written so](Outputs::goes_in_strips).
+    /// Files for an image of `size` whose label map has these formats: those of `outputs` that can be written some rows at
+    /// a time.
     pub(super) fn new(
         outputs: &Outputs,
         dataset: &'a Dataset,

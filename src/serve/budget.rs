@@ -31,7 +31,7 @@ impl Budget {
         Share { budget: Arc::clone(self), bytes: 0 }
     }
 
-    /// A share of so many bytes, if there is room for them.
+    /// A share of this many bytes, if there is room for them.
     pub(super) fn reserve(self: &Arc<Self>, bytes: u64) -> Option<Share> {
         let mut share = self.share();
         share.grow(bytes).then_some(share)

@@ -144,7 +144,7 @@ impl<'a> Input<'a> {
         Ok(all)
     }
 
-    /// A tree of a forest with so many features and leaves.
+    /// A tree of a forest with these numbers of features and leaves.
     fn tree(&mut self, number: usize, features: usize, leaves: usize) -> Result<Tree, String> {
         let (splits, root) = (self.u32()? as usize, self.u32()? as i32);
         let nodes: Vec<Node> = self.numbers(splits)?.iter().map(node).collect();

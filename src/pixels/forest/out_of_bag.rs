@@ -22,7 +22,7 @@ pub struct OutOfBag {
 pub(super) struct Bag(Vec<u32>);
 
 impl Bag {
-    /// Of the samples that were drawn among so many.
+    /// Of the samples that were drawn from all `samples`.
     pub(super) fn of(drawn: &[Sample], samples: usize) -> Self {
         let mut bits = vec![0; samples.div_ceil(GROUP)];
         drawn.iter().for_each(|sample| bits[sample.row as usize / GROUP] |= 1 << (sample.row as usize % GROUP));

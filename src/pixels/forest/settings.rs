@@ -64,7 +64,7 @@ pub enum FeaturesPerSplit {
     Log2,
     /// Every feature.
     All,
-    /// So many; all, if there are not so many.
+    /// This many; all, if there are fewer.
     #[serde(untagged)]
     Number(usize),
 }

@@ -111,7 +111,7 @@ pub(super) fn bits(mask: &Mask) -> Vec<bool> {
     bits
 }
 
-/// Lengths of runs of bits, the first of those that are not set, from bits that are each there so many times.
+/// Lengths of runs of equal bits, beginning with one of bits that are not set; from runs of bits in order.
 pub(super) fn run_lengths(bits: impl Iterator<Item = (bool, usize)>) -> Vec<usize> {
     let (mut lengths, mut last, mut length) = (Vec::new(), false, 0);
     for (bit, times) in bits.filter(|(_, times)| *times > 0) {

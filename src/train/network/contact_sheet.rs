@@ -11,7 +11,7 @@ use crate::data::{Augmentation, Dataset, Loader, Preview};
 use crate::draw::{Figure, Frame, LegendRow, LegendTable, Panel, figure, overlay_labels, stack, write_png};
 use crate::image::{Image, Samples, Scaling, nearest};
 
-/// Samples of a sheet, as far as an epoch has so many.
+/// Samples of a sheet; fewer if an epoch has fewer.
 const SAMPLES: usize = 24;
 /// Samples side by side.
 const COLUMNS: usize = 4;
