@@ -222,6 +222,10 @@ impl Group {
         let own = result.as_ref().err().map(ToString::to_string);
         let failed = self.first_words(own.clone());
         self.check()?;
+        if failed.is_some() {
+            // One that leaves with its error is a failure to the others, so none does before all have the words.
+            self.meet();
+        }
         match (failed, result) {
             (None, result) => result,
             (Some((first, words)), Ok(_)) => Err(Error::Process(format!("process {first}: {words}"))),
