@@ -47,7 +47,7 @@ impl Member {
 pub(super) enum OnFailure {
     /// They cannot go on without it.
     EndAll,
-    /// Each has a share of its own, which it completes.
+    /// Each completes its own share.
     GoOn,
 }
 

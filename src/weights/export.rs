@@ -161,7 +161,7 @@ impl Weights {
     fn check_meaning(&self, names: Names, tensors: &BTreeMap<String, Stored>) -> Result<(), String> {
         let (tensors, metadata, odd) = (tensors.clone(), HashMap::new(), BTreeMap::new());
         let checkpoint = Checkpoint { tensors, metadata, odd, ..self.checkpoint.clone() };
-        // What lies beside the source describes it by the names of its own project.
+        // Files beside the source, such as its config.json, are written in the names of the source, not of the target.
         let read = Self::as_they_are(&checkpoint, None, false).map_err(|e| e.to_string())?;
         if read.description.names != names {
             return Err(format!("it would be taken for {}", read.summary()));

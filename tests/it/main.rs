@@ -33,8 +33,8 @@ mod unet;
 mod vulkan;
 mod weights;
 
-// Not in the build with libtorch, each of whose processes takes 0.8 s to load it, and these modules start hundreds: what
-// they show does not depend on the device, and the default build shows it.
+// Left out of the build with libtorch: each process of that build takes 0.8 s to load libtorch, and these modules start
+// hundreds. What they show does not depend on the device; the default build shows it.
 #[cfg(not(feature = "libtorch"))]
 mod annotations;
 #[cfg(not(feature = "libtorch"))]

@@ -229,7 +229,7 @@ impl Group {
         match (failed, result) {
             (None, result) => result,
             (Some((first, words)), Ok(_)) => Err(Error::Process(format!("process {first}: {words}"))),
-            // Wrong usage has an exit code of its own.
+            // Wrong usage has its own exit code.
             (Some((first, words)), Err(error))
                 if first != self.0.rank && own.as_ref() == Some(&words) && !error.is_wrong_usage() =>
             {

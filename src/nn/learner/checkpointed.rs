@@ -28,7 +28,7 @@ pub(super) fn gradients(network: &Network, loss: &Summand<'_>, part: Part) -> (T
     let outputs = network.finish(leaves.clone(), [height, width], crop, draw);
     let loss = loss.of(outputs, &target);
     let mut wanted = backward(network, &mut found, &leaves, loss.clone());
-    // Has running statistics of its own, so that those of the network are not updated again.
+    // It has its own running statistics, so that those of the network are not updated again.
     let again = network.valid().train();
     for i in (0..network.segments()).rev() {
         let leaves = self::leaves(states.pop().expect("one state a segment"), i);

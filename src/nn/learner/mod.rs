@@ -170,8 +170,8 @@ impl Learner {
         self.network.as_ref().expect("the optimiser gives the network back")
     }
 
-    /// What predicts: the moving average if there is one, else the network as it is; without gradients, and with running
-    /// statistics of its own.
+    /// What predicts: the moving average if there is one, else the network as it is; without gradients, and with
+    /// its own running statistics.
     pub fn predictor(&self) -> Network {
         self.average.as_ref().unwrap_or_else(|| self.network()).valid()
     }

@@ -79,7 +79,7 @@ impl<'a> Trainer<'a> {
             let loader = loader.among(rank, size);
             loader.cached(Arc::new(Cache::new(usize::try_from(share).unwrap_or(usize::MAX))))
         };
-        // Each process predicts images of its own, as many at once as it trains on.
+        // Each process predicts different images, as many at once as it trains on.
         let at_once = training.batch_size.div_ceil(size);
         let validation = (!samples.validation.is_empty()).then(|| loader(samples.validation, at_once));
         let train = loader(samples.train, training.batch_size);
